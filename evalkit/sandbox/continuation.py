@@ -7,6 +7,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from evalkit.sandbox.definitions import (
     DEFINITIONS,
@@ -22,6 +23,8 @@ from evalkit.sandbox.definitions import (
 )
 from evalkit.sandbox.verdict import Problem
 
+KEPT = 64
+"""Of so many texts it is remembered what they are; one answer's pieces are looked at again and again."""
 _FINALLY = re.compile(r"^[ \t\f]*finally\b", re.MULTILINE)
 _MOST_FINALLY = 5
 _FUTURE = re.compile(r"^from __future__ import .*$", re.M)
@@ -32,6 +35,7 @@ def is_python(problem: Problem, completion: str) -> bool:
     return error_line(problem.prompt + completion) is None
 
 
+@lru_cache(maxsize=KEPT)
 def error_line(program: str, flags: int = 0) -> int | None:
     """Return the line of a program's syntax error, from 1; None where there is none, or that is not known.
 

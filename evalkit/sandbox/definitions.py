@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from evalkit.sandbox.verdict import Problem
 
@@ -65,6 +66,7 @@ class Meaning:
     how: How
 
 
+@lru_cache(maxsize=64)
 def meaning_of(code: str, problem: Problem) -> Meaning:
     """Tell what code is: by its syntax tree, by its first words where it is no Python."""
     entry = EntryNames.of(problem)

@@ -274,19 +274,26 @@ def remark_lines(remarks: Iterable[tuple[str, str]]) -> list[str]:
     """
     lines, all_of_them = [], list(remarks)
     unknown = Counter(text for _, text in all_of_them if text.startswith(UNKNOWN))
+    failed = unknown.total() + sum(text.startswith(NO_ANSWER) for _, text in all_of_them)
     forms = [text for text, _ in unknown.most_common(_MOST_FORMS)]
     others = [UNKNOWN] if len(unknown) > len(forms) else []
     for remark in (one for place in REMARKS for one in ([*forms, *others] if place == UNKNOWN else [place])):
         beside = forms if remark == UNKNOWN else ()
-        ids = [task_id for task_id, text in all_of_them if text.startswith(remark) and text not in beside]
+        ids = [task_id for task_id, text in all_of_them if _is_said(remark, text) and text not in beside]
         if ids:
             different = list(dict.fromkeys(ids))
             names = ", ".join(different[:SHOWN_IDS]) + (", ..." if len(different) > SHOWN_IDS else "")
             said = "not understood: before their code stand other marks" if remark == UNKNOWN else remark
             lines.append(f"{len(ids):,} of {len(all_of_them):,} answers: {said} ({names})")
-    if unknown:
-        lines.append(f"{unknown.total():,} of {len(all_of_them):,} answers are not understood, and failed; {_ADVICE}")
+    if failed:
+        lines.append(f"{failed:,} of {len(all_of_them):,} answers are not understood, and failed; {_ADVICE}")
     return lines
+
+
+def _is_said(remark: str, text: str) -> bool:
+    """Return whether a text begins with a remark, and not with a longer one that begins alike."""
+    longest = max((one for one in REMARKS if text.startswith(one)), key=len, default="")
+    return text.startswith(remark) and len(remark) >= len(longest)
 
 
 def hint(samples: Iterable[tuple[Problem, str]]) -> str | None:
@@ -420,7 +427,8 @@ def _broken(fenced: list[Block], problem: Problem, text: str) -> str | None:
     """Return what looks like the code where none of it is Python: its verdict will name the error."""
     codes = [block.code(text) for block in fenced]
     if not codes:
-        rests = (text[line.start() :] for line in islice(CODE_LINE.finditer(text), _MOST_BLOCKS))
+        few = max(raw.NEAR, min(_MOST_BLOCKS, raw.BUDGET // (len(text) + 1)))
+        rests = (text[line.start() :] for line in islice(CODE_LINE.finditer(text), few))
         codes = [rest for rest in rests if _defines(rest, problem)][:1]
     meanings = [(meaning_of(code, problem), code) for code in codes]
     defining = [one for one in meanings if one[0].how is How.BY_DEFINITION] or meanings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +15,24 @@ WORD_TOKEN = (
     r"|0x[0-9A-F]{2}"
     r"|filename|role|human|user|system|assistant|bot|AI|EOT|PRE|SUF|MID|step|用户|助手|人类)>"
 )
+_OF_TURNS = (
+    r"turn|text|sentence|utterance|message|msg|document|response|role|header|user|human|system|assistant|model|bot|tool"
+)
+KNOWN_WORD_TOKEN = re.compile(
+    rf"<(?:(?:start|begin|end)_(?:of_)?(?:{_OF_TURNS}|image|audio|file)(?:_id)?"
+    rf"|(?:im|fim|{_OF_TURNS})_(?:start|begin|end|sep|pad|prefix|middle|suffix)|(?:eo|bo)[a-z]_(?:token|id)"
+    r"|file_sep|repo_name|gh_stars|issue_(?:start|comment|closed)|commit_(?:before|msg|after)|empty_output"
+    r"|jupyter_(?:start|text|code|output|script)|(?:(?:reserved|special|token|extra|id|unused|dummy|ctrl|sentinel|mask)_?)+\d+"
+    r"|_\w+|0x[0-9a-f]{2}|[^\W\d_]+)>",
+    re.IGNORECASE,
+)
+"""Those of `WORD_TOKEN` that are tokens wherever they stand: Gemma's, StarCoder's, numbered ones, single words."""
+
 # Tokens of tokenizers written out, in the forms that they have: ChatML's, DeepSeek's wide bars, Llama's, Gemma's ...
 TOKEN = (
     r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[\w ]{1,40}\|\]|</?s>|<(?:bos|eos|pad|unk|sep|eot|eod)>"
     r"|<\|\w{1,40}>|<\w{1,40}\|>"
-    rf"|\[/?INST\]|<</?SYS>>|\[unused\d{{1,4}}\]|{WORD_TOKEN})"
+    rf"|\[e~\[|\]~!?b[\[\]]|\[/?INST\]|<</?SYS>>|\[unused\d{{1,4}}\]|{WORD_TOKEN})"
 )
 
 # What may stand before a fence: block quotes, list items, blanks. One way to match each text, so linear.
@@ -36,8 +50,8 @@ _LATE_OPENING = re.compile(r"(?<!`)(?P<fence>`{3,})(?P<info>(?:[ \t]*[\w+.-]+)?)
 _POSSIBLE_END = re.compile(rf"`{{3,}}|^[ \t>]*~{{3,}}|\[/PYTHON\]|{TOKEN}", re.M)
 _MOST = 20
 """So many ends of one block, and so many openings, are looked at; an answer is written by a stranger."""
-_LONG = 10_000
-"""Of longer answers fewer: every end of every opening is a text to parse."""
+_LONG, _BUDGET = 10_000, 500_000
+"""Of longer answers fewer: every end of every opening is a text to parse, so many characters together."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ def late_blocks(answer: str) -> list[Block]:
 
 
 def _most(answer: str) -> int:
-    return max(2, min(_MOST, _MOST * _LONG // (len(answer) + 1)))
+    return _MOST if len(answer) <= _LONG else max(2, min(_MOST, math.isqrt(_BUDGET // len(answer))))
 
 
 def _block(answer: str, opening: re.Match[str], before: str) -> Block:

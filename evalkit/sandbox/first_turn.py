@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import islice
 
-from evalkit.sandbox.fences import INNER_OPENING, TOKEN, WORD_TOKEN, Block, blocks
+from evalkit.sandbox.fences import INNER_OPENING, KNOWN_WORD_TOKEN, TOKEN, WORD_TOKEN, Block, blocks
 from evalkit.sandbox.thoughts import UNSEEN, Unclear, answer_begun, opens_a_thought, unknown_mark, without_thought
 
 END_TOKEN = re.compile(TOKEN)
@@ -24,7 +24,7 @@ _COMMON = re.compile(
     r"|(?:start|end)of(?:text|turn)"
 )
 """What the tokens of turns are made of."""
-_LEADING = re.compile(rf"\A[\s>{UNSEEN}]*{TOKEN}(?:{_OURS})?\n?", re.IGNORECASE)
+_LEADING = re.compile(rf"\A[\s>{UNSEEN}]*(?P<token>{TOKEN})(?:{_OURS})?\n?", re.IGNORECASE)
 # Another's turn in plain text, at the margin: a speaker and a colon, a heading, a round's number, a role alone.
 _ANOTHER = "Human|HUMAN|User|USER|Instruction|INSTRUCTION"
 _SPEAKER = (
@@ -70,8 +70,11 @@ def first_turn(text: str, prompt: str = "") -> str | Unclear:
     else:
         answer = _without_head(text)
         if isinstance(answer, str):
-            thought_out = without_thought(answer)
-            answer = thought_out if isinstance(thought_out, Unclear) else _without_head(thought_out)
+            behind = without_thought(answer)
+            is_thought = behind != answer
+            answer = behind if isinstance(behind, Unclear) else _without_head(behind)
+            if is_thought and isinstance(answer, str) and not answer.strip():
+                return Unclear("", is_thought=True)
     if isinstance(answer, Unclear):
         return answer
     end = _end(answer, prompt)
@@ -83,13 +86,13 @@ def _without_head(text: str) -> str | Unclear:
     """Leave out the tokens that a text begins with; nothing is left where another's turn begins."""
     for _ in range(_MOST):
         leading = None if opens_a_thought(text) else _LEADING.match(text)
-        if leading is None:
+        if leading is None or _is_tag(leading["token"]):
             return text
         rest = text[leading.end() :]
         is_anothers = not leading[0].endswith("\n") and _OF_ANOTHER.match(rest)
         if is_anothers or _ANOTHERS_TOKEN.search(leading[0]):
             return ""
-        is_ours = leading[0].rstrip().lower().endswith(_OURS_ENDS) or _is_common(leading[0])
+        is_ours = leading[0].rstrip().lower().endswith(_OURS_ENDS) or _is_common(leading[0]) or "]~" in leading[0]
         if not is_ours and not re.match(r"[ \t]+[a-z]", rest):  # no sentence on it
             return Unclear(leading[0].strip()[:40], is_thought=False)
         text = rest
@@ -123,10 +126,23 @@ def _end(text: str, prompt: str) -> int | None:
             leads_to_the_code = mark.start() < min(only, refused)
             if not is_title and not leads_to_the_code:
                 return mark.start()
+        elif _is_tag(mark[0]) and not _ends_behind_code(text, mark):
+            continue
         elif not _is_named(text, mark) and not _is_comparison(text, mark, prompt):
             return mark.start()
     late = next(islice(_MARK.finditer(text), _MOST, None), None)
     return None if late is None else late.start()
+
+
+def _is_tag(token: str) -> bool:
+    """Return whether words in angle brackets are no token that is known: a tag, or a place to be filled."""
+    return _WORD_TOKEN.fullmatch(token) is not None and KNOWN_WORD_TOKEN.fullmatch(token) is None
+
+
+def _ends_behind_code(text: str, tag: re.Match[str]) -> bool:
+    """Return whether words in angle brackets end the turn: alone in their line behind code, and nothing closes them."""
+    is_alone = re.compile(rf"^{re.escape(tag[0])}[ \t]*$", re.MULTILINE).match(text, tag.start()) is not None
+    return is_alone and f"</{tag[0][1:]}" not in text[tag.end() :] and _CODE.search(text, 0, tag.start()) is not None
 
 
 def _only_code(text: str, found: list[Block]) -> int:

@@ -9,10 +9,10 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 
-from evalkit.sandbox.continuation import continuations, error_line, is_code, is_python, joined, returns
+from evalkit.sandbox.continuation import KEPT, continuations, error_line, is_code, is_python, joined, returns
 from evalkit.sandbox.definitions import EntryNames, How, Kind, meaning_of, parsed
 from evalkit.sandbox.prose import bound_names, is_idle, is_misspelt_code, is_prose
 from evalkit.sandbox.verdict import Problem
@@ -28,9 +28,11 @@ _PADDING = re.compile(r"(?:\[(?P<name>PAD|EOS|BOS|UNK|SEP|CLS|MASK)\]|<\w{1,20}>
 _TOKENS_BEHIND = re.compile(r"(?:<[^<>\n]{1,40}>|\[[^\[\]\n]{1,40}\])[ \t]*\Z")
 MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
+_MOST_WORDS = 200
+"""So many lines of words are left out before code, and as many behind it."""
 NEAR = 3
 """So many definitions of what is asked for are tried behind those: from where their code begins, and their line."""
-_BUDGET = 500_000
+BUDGET = 500_000
 """So many characters are parsed before what is left are these alone."""
 _FEW, _LONG = 5, 10_000
 """Fewer ends of a longer text: each is a text to parse, and the first error of Python's nearly always the right one."""
@@ -61,6 +63,7 @@ class Version:
     """Where the code of its block begins in the answer."""
 
 
+@lru_cache(maxsize=KEPT)
 def without_words(problem: Problem, code: str) -> str:
     """Return code without the words at its margin, at its head and its end, and without padding tokens.
 
@@ -76,9 +79,10 @@ def without_words(problem: Problem, code: str) -> str:
         return code
     known = _known(problem, code)
     first, last = 0, len(lines)
-    while first < last and (not lines[first].strip() or is_idle(lines[first], known)):
+    while first < min(last, _MOST_WORDS) and (not lines[first].strip() or is_idle(lines[first], known)):
         first += 1
-    while last > first and (not lines[last - 1].strip() or is_idle(lines[last - 1], known)):
+    least = max(first, len(lines) - _MOST_WORDS)
+    while last > least and (not lines[last - 1].strip() or is_idle(lines[last - 1], known)):
         if last - 1 > first and lines[last - 2].endswith("\\"):
             break
         last -= 1
@@ -190,7 +194,7 @@ def _starts(problem: Problem, text: str) -> Iterator[tuple[str, str]]:
         count = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith(width)), len(lines))
         yield text[: indented.start()], "\n".join([line.removeprefix(width) for line in lines[:count]] + lines[count:])
     every = [start.start() for start in islice(CODE_LINE.finditer(text), MOST + 1)]
-    few = max(NEAR, min(MOST, _BUDGET // (_FEW * len(text) + 1)))
+    few = max(NEAR, min(MOST, BUDGET // (_FEW * len(text) + 1)))
     if len(every) > few:
         near = (at for line in islice(naming(problem).finditer(text), NEAR) for at in _run(text, line.start()))
         every = list(dict.fromkeys((*every[:few], *near)))

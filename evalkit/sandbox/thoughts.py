@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
+
+from evalkit.sandbox.definitions import parsed
+from evalkit.sandbox.fences import blocks
 
 _WORD = (
     r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|思考"
@@ -61,8 +66,10 @@ _PAIRS = [
         (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
         (r"\[unused16\]", r"\[unused17\]"),
         (r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
-        (r"<\|channel>thought\b", r"<channel\|>"),
-        (r"<unused94>thought\b", r"<unused95>"),
+        (r"<\|channel>(?:\s*thought\b|[ \t]*\n)", r"<channel\|>"),
+        (r"<unused94>(?:thought\b)?", r"<unused95>"),
+        (r"<ctrl94>(?:thought\b)?", r"<ctrl95>"),
+        (r"(?-i:<EXECUTION>)", r"</EXECUTION>"),
         (r"<details [^<>\n]{0,200}\btype=.reasoning.[^<>\n]{0,200}>", r"</details>"),
         (
             r"<details[^<>\n]{0,200}>\s{0,9}<summary>[^<\n]{0,40}(?:think|thought|reason)[^<\n]{0,40}</summary>",
@@ -88,26 +95,32 @@ _IN_WORDS = [
         (
             r"(?:thought|thinking|reasoning)(?=[A-Z])|(?:thinking|reasoning|reasoning_content)[ \t]*:"
             r"|(?i:think(?:ing)?)(?: [Pp]rocess)?[ \t]*(?:\.{3}|…|:)?[ \t]*\n"
-            r"|[*_(]{1,2}think[^\n]{0,20}[*_)]{1,2}[ \t]*\n"
+            r"|[*_(]{1,3}think[^\n]{0,20}[*_)]{1,3}[ \t]*\n"
+            r"|[*_(]{1,3}(?i:think)[^\n]{0,20}(?:\.{3}|…)[*_)]{1,3}[ \t]*\n"  # Poe's
             r"|\{\s{0,9}\"(?:thoughts?|thinking|reasoning(?:_content)?|analysis)\"\s{0,9}:",
             r"(?!)",
         ),
     )
 ]
-# Gemma's channel without its tokens; its thought may be empty: code follows, or words to the reader.
-_GEMMA = re.compile(
-    r"(?:model\s+|assistant\s+)?thought[ \t]*\n"
-    r"(?!\s|```|~~~|(?:async )?def |class \w+[(:]|from \w+ import|import \w|@\w"
-    r"|(?:Sure|Certainly|Of course|To solve|Below)\b"
-    r"|Here(?:['’]s| is| are)\b(?! (?:a|my|the) (?:think|thought|plan|reason)))"
+# Gemma's channel without its tokens; its thought may be empty: code follows, or one line that announces it.
+_CODE_AT_ONCE = r"\s*(?:```|~~~|(?:async )?def \w+ ?\(|class \w+[(:]|from [\w.]+ import|import \w|@\w|[ \t]+return\b)"
+_THINKS = (
+    r"think|thought|reason|plan|breakdown|step|process|approach|chain|consider|partial|draft|attempt|first|initial"
+    r"|possible|potential|sketch|outline|idea|maybe|monologue|simulation|let me|how\b"
 )
+_ANNOUNCED = (
+    r"\s*(?:(?:Sure|Certainly|Of course|Absolutely|Okay)[,.!]? *)?"
+    rf"(?:[Hh]ere(?:['’]s| is| are)|[Bb]elow is|[Tt]his is) (?![^\n]*(?i:{_THINKS}))[^\n]{{0,80}}"
+    rf"\b(?:code|solution|implementation|function|program|completion|answer)\b[^\n]{{0,80}}:[ \t]*\n{_CODE_AT_ONCE}"
+)
+_GEMMA = re.compile(rf"(?:model\s+|assistant\s+)?thought[ \t]*\n(?!{_CODE_AT_ONCE}|{_ANNOUNCED})")
 _LATE_CHANNEL = re.compile(r"^[ \t>]*(?:assistant)?(?P<name>analysis|commentary)(?=[A-Z]|[ \t]*$)", re.MULTILINE)
 # What an answer begins with, behind a thought whose opening the chat template wrote, or the tokenizer left out.
 _ANSWER = re.compile(
     rf"{_FINAL}|{_JOINED_FINAL}|^assistant[ \t]*\n\s*final[ \t]*$|to=user<\|message\|>"
     r"|<\|content(?:_text)?\|>|<\|open\|>\s*response\s*<\|sep\|>|<\|close\|>\s*think\s*<\|sep\|>(?:\s*<\|open\|>\s*response\s*<\|sep\|>)?|<\|inner_suffix\|>"
     r"|<\|START_(?:RESPONSE|TEXT)\|>|<\|begin_of_solution\|>|\[BEGIN FINAL RESPONSE\]"
-    r"|\[unused17\]|<\|im_start\|>answer\b|^\.\.\.done thinking\.|^<think_off>|<channel\|>|<unused95>",
+    r"|\[unused17\]|<\|im_start\|>answer\b|^\.\.\.done thinking\.|^<think_off>|<channel\|>|<unused95>|<ctrl95>",
     re.MULTILINE,
 )
 _BEGIN = re.compile(rf"[\s>{UNSEEN}]*(?:<\|(?:start|begin)\|>\s*assistant\s*|<\|message_model\|>)?")
@@ -127,6 +140,10 @@ _CODE = re.compile(
     r"|(?:async )?def \w+[ \t]*\(|class \w+[ \t]*[:(]|return\b)",
     re.MULTILINE,
 )
+_LONGEST_EXAMPLE = 10_000
+_ACTS = re.compile(r"=|\b(?:def|class|return|yield|lambda|for|while|if|with|try|match|del|global)\b")
+_DEF = re.compile(r"(?:async )?def \w+[ \t]*\([^\n]*\)[^\n]*:[^\n]*\n", re.MULTILINE)
+_MARGIN = re.compile(r"^[^\s#]", re.MULTILINE)
 
 _SIGN = rf"(?:(?::::)|(?!#{{1,6}}[ ])(?<![\w*_`])[^\w\s.,:;?!'\"`*_()=>+\-{UNSEEN}][^\w\s]{{0,3}}) ?"
 _OF_THINKING = (
@@ -134,8 +151,8 @@ _OF_THINKING = (
     r"|(?:inner|internal)[ _]monologue|思考(?:过程|开始)?|推理)"
 )
 _IN_SIGNS = re.compile(
-    rf"^[ \t>*_~{UNSEEN}]*{_SIGN}(?:begin|start)?[ _]?{_OF_THINKING}(?:[ _](?:begin|start|process))?"
-    r"(?: ?[^\w\s.,:;?!'\"`*_()=+\-][^\w\s]{0,3}| ?--?>|[ \t]*(?:\.{3}|…|:)?[ \t]*$)",
+    rf"^[ \t>*_~{UNSEEN}]*{_SIGN}[*_]{{0,3}}(?:begin|start)?[ _]?{_OF_THINKING}(?:[ _](?:begin|start|process))?"
+    r"(?: ?[^\w\s.,:;?!'\"`*_()=+\-][^\w\s]{0,3}| ?--?>|[ \t]*(?:\.{3}|…|:)?[*_]{0,3}[ \t]*$)",
     re.IGNORECASE | re.MULTILINE,
 )
 """A word for a thought between signs at the margin, or behind one in a line of its own; no heading of Markdown's."""
@@ -153,8 +170,8 @@ _HTML = (
     "|tt|u|ul|var|video|wbr"
 )
 _OF_ANSWERS = (
-    "(?:final_?)?(?:answer|response|output)|final|result|solution|(?:source_)?code|python|py|function|implementation"
-    "|program|completion"
+    "(?:(?:final|my|source|python|updated|fixed|corrected|complete|full)[_-]?)*"
+    "(?:answer|response|output|result|solution|code|function|implementation|program|completion)|final|python|py"
 )
 """Tags that answers are put in."""
 
@@ -213,10 +230,7 @@ def without_thought(text: str) -> str | Unclear:
             break
         if isinstance(opening.closing, str):
             names.add(opening.closing)
-            ends = (one.end for one in _marks(text, opening.end) if one.closes and one.name == opening.closing)
-            end = next(ends, None)
-        else:
-            end = None if (mark := opening.closing.search(text, opening.end)) is None else mark.end()
+        end = _end(text, opening)
         if end is None and not opening.is_mark:
             words = opening  # another mark may close it
             break
@@ -225,7 +239,9 @@ def without_thought(text: str) -> str | Unclear:
         text, found = text[end:], True
     answer = next((one for one in _ANSWER.finditer(text) if not _is_quoted(text, one)), None)
     if answer is not None and not _OVER.search(text, 0, answer.start()):
-        if not (found and _CODE.search(text, 0, answer.start())):
+        if not found and (late := _late(text, answer)) is not None:
+            text = text[:late]
+        elif not (found and _CODE.search(text, 0, answer.start())):
             text = text[answer.end() :]
             words = None
     elif answer is None and not found and (aside := _ASIDE_BEHIND.search(text)) is not None:
@@ -234,9 +250,47 @@ def without_thought(text: str) -> str | Unclear:
     if words is not None and rest == text:
         return Unclear(_shown(text[words.start : words.end]), is_thought=False)
     again = _opening(rest) if rest != text else None
-    if again is not None and not any(one.closes and one.name == again.closing for one in _marks(rest, again.end)):
+    if again is not None and _end(rest, again) is None:
         return Unclear(_shown(rest[again.start : again.end]), again.is_mark)
     return rest
+
+
+def _end(text: str, opening: _Opening) -> int | None:
+    """Return where a thought ends: at its own closing mark, or where there is none at any that closes none between."""
+    if not isinstance(opening.closing, str):
+        own = opening.closing.search(text, opening.end)
+        end = None if own is None else own.end()
+    else:
+        ends = (one.end for one in _marks(text, opening.end) if one.closes and one.name == opening.closing)
+        end = next(ends, None)
+    if end is not None or not opening.is_mark:
+        return end
+    opened: set[str] = set()
+    other = None
+    for mark in _marks(text, opening.end):
+        if not mark.closes:
+            opened.add(mark.name)
+        elif mark.name not in opened and not _is_in_quotes(text, mark.start, mark.end):
+            other = mark
+            break
+    stop = len(text) if other is None else other.start
+    answers = (one.span() for one in _ANSWER.finditer(text, opening.end, stop) if not _is_quoted(text, one))
+    start, end = next(answers, (stop, None if other is None else other.end))
+    return None if end is None or _OVER.search(text, opening.end, start) else end
+
+
+def _late(text: str, answer: re.Match[str]) -> int | None:
+    """Return where a thought begins, behind code, that the mark of an answer closes: the answer was before it."""
+    head = _head(text)
+    begins = [
+        one.start()
+        for opening, closing in _PAIRS
+        if opening.pattern != _ASIDE and closing.fullmatch(answer[0])
+        for one in islice(opening.finditer(text, head, answer.start()), 1)
+    ]
+    if _PLAIN.match(answer[0]):
+        begins += [one.start() for one in islice(_LATE_CHANNEL.finditer(text, head, answer.start()), 1)]
+    return min(begins, default=None)
 
 
 def unknown_mark(text: str) -> Unclear | None:
@@ -248,12 +302,12 @@ def unknown_mark(text: str) -> Unclear | None:
         text: of one turn, without known thoughts.
     """
     text = unicodedata.normalize("NFKC", re.sub(rf"[{UNSEEN}]", "", text))
-    stop = _head(text)
-    channels = islice(_LATE_CHANNEL.finditer(text, 0, stop), _MOST)
+    before = _prose(text)
+    channels = islice(_LATE_CHANNEL.finditer(before), _MOST)
     late = (one for one in channels if not _is_statement(text, one.start("name")))
-    if (signs := _IN_SIGNS.search(text, 0, stop) or next(late, None)) is not None:
+    if (signs := _IN_SIGNS.search(before) or next(late, None)) is not None:
         return Unclear(_shown(signs[0]), is_thought=False)
-    for tag in islice(_TAG.finditer(text, 0, stop), _MOST):
+    for tag in islice(_TAG.finditer(before), _MOST):
         name = tag["name"].lower()
         if re.fullmatch(rf"{_HTML}|{_OF_ANSWERS}", name) or _is_spoken_of(text, tag, is_usual=False):
             continue
@@ -268,14 +322,78 @@ def _shown(mark: str) -> str:
 
 
 def _head(text: str) -> int:
-    """Return where the first code begins, or the turn is over."""
-    ends = (found.start() for found in (_CODE.search(text), _OVER.search(text)) if found is not None)
-    return min(ends, default=len(text))
+    """Return where the first code begins that may be an answer, no example, command or stub; or the turn is over."""
+    return len(_prose(text))
+
+
+@lru_cache(maxsize=8)
+def _prose(text: str) -> str:
+    """Return what stands before that; blanks for the characters of blocks and stubs that are no such code."""
+    over = _OVER.search(text)
+    stop = len(text) if over is None else over.start()
+    every = {block.begin: block for block in blocks(text)} if _CODE.search(text) else {}
+    found, at = "", 0
+    for _ in range(_MOST):
+        code = _CODE.search(text, at, stop)
+        if code is None:
+            return found + text[at:stop]
+        block = every.get(code.start())
+        if block is not None and block.is_closed:
+            behind = None if _is_attempt(block.code(text)) else block.after
+        else:
+            behind = _behind_stub(text, code.start())
+        found += text[at : code.start()]
+        if behind is None:
+            return found
+        at = min(behind, stop)
+        found += re.sub(r"[^\n]", " ", text[code.start() : at])
+    return found
+
+
+def _is_attempt(code: str) -> bool:
+    """Return whether code may be an attempt at a function: anything but statements and stubs; text without keywords."""
+    if len(code) > _LONGEST_EXAMPLE:
+        return True
+    if _ACTS.search(code) is None:
+        return False
+    code = textwrap.dedent(code).rstrip()
+    tree = parsed(code) or parsed(f"{code} pass") or parsed(f"{code}\n    pass")
+    if tree is None:
+        return re.search(r"\b(?:def|class|return|yield|lambda)\b", code) is not None
+    return any(map(_does, tree.body))
+
+
+def _does(statement: ast.stmt) -> bool:
+    """Return whether a statement defines something that is no stub, or is no example."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return not all(map(_is_nothing, statement.body))
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        return any(isinstance(one, ast.Lambda) for one in ast.walk(statement))
+    return not isinstance(statement, ast.Expr | ast.Import | ast.ImportFrom | ast.Assert | ast.Pass)
+
+
+def _is_nothing(statement: ast.stmt) -> bool:
+    is_value = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return is_value or isinstance(statement, ast.Pass | ast.Raise)
+
+
+def _behind_stub(text: str, at: int) -> int | None:
+    """Return where a text goes on behind the stub of a function that stands at a place at the margin, if one does."""
+    stub = _DEF.match(text, at)
+    if stub is None:
+        return None
+    end = _MARGIN.search(text, stub.end())
+    stop = len(text) if end is None else end.start()
+    return None if _is_attempt(text[stub.start() : stop]) else stop
 
 
 def _is_quoted(text: str, mark: re.Match[str]) -> bool:
     """Return whether a mark stands in quotes or backticks: it is only spoken of."""
-    before, after = text[: mark.start()][-1:], text[mark.end() : mark.end() + 1]
+    return _is_in_quotes(text, *mark.span())
+
+
+def _is_in_quotes(text: str, start: int, end: int) -> bool:
+    before, after = text[:start][-1:], text[end : end + 1]
     return before in ("'", '"', "`") and before == after
 
 
@@ -333,12 +451,12 @@ def _opening(text: str) -> _Opening | None:
         return _Opening(pair.start(), pair.end(), closing, is_mark=False)
     if (gemma := _GEMMA.match(text, begin)) is not None:
         return _Opening(gemma.start(), gemma.end(), _PLAIN, is_mark=False)
-    stop = _head(text)
+    before = _prose(text)
     every = []
     for pattern, closing in _PAIRS:
-        pairs = (one for one in islice(pattern.finditer(text, 0, stop), _MOST) if not _is_quoted(text, one))
+        pairs = (one for one in islice(pattern.finditer(before), _MOST) if not _is_quoted(text, one))
         every += [_Opening(one.start(), one.end(), closing, is_mark=True) for one in islice(pairs, 1)]
-    for mark in islice(_MARK.finditer(text, 0, stop), _MOST):
+    for mark in islice(_MARK.finditer(before), _MOST):
         named = _named(mark)
         if named is None or _is_spoken_of(text, mark, is_usual=_USUAL.search(named.name) is not None):
             continue

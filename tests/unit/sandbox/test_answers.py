@@ -190,7 +190,6 @@ def test_the_completion_is_the_one_a_person_would_take(kind: str) -> None:
     "answer",
     [
         *("", "\n", "Sure", "Sure!", "I cannot help with that.", "```python\n```", "```", "</s>", "1. No.\n2. No."),
-        "<think>\n```python\ndef sq(x): return 0\n```\n</think>\n",
     ],
 )
 def test_an_answer_without_code_is_said_to_have_none(answer: str) -> None:

@@ -318,7 +318,7 @@ def test_answers_that_are_not_understood_are_counted_by_their_form_and_it_is_sai
         *(f"1 of 11 answers: {UNKNOWN} `<w{'x' * n}>` (T/{5 + n})" for n in (1, 2, 3)),
         "2 of 11 answers: not understood: before their code stand other marks (T/9, T/10)",
     ]
-    assert advice.startswith("10 of 11 answers are not understood, and failed; take the answers down with the marks of")
+    assert advice.startswith("11 of 11 answers are not understood, and failed; take the answers down with the marks of")
 
 
 @pytest.mark.parametrize("opening", ["```thinking\n", "~~~think\n", "<details>\n<summary>Thinking</summary>\n\n"])
