@@ -77,12 +77,12 @@ def code_of(file: Path) -> list[list[str]]:
     named = {path: name for name, path in brought.items()}
     while waiting:
         path = waiting.pop()
-        for name in _imported(path):
-            beside = path.parent / f"{name.replace('.', '/')}.py"  # it may be imported for an answer that nobody tried
-            other = _file(name) or (beside if beside.is_file() and not _is_library(beside) else None)
-            if other is not None and other not in named:
-                named[other] = name
-                waiting.append(other)
+        for name, folders in _imported(path):
+            # It may be imported for an answer that nobody tried.
+            for other in (_file(name), *_lying_in(folders, name)):
+                if other is not None and other not in named:
+                    named[other] = name
+                    waiting.append(other)
     for path, name in named.items():
         found.setdefault(path.resolve(), Path(name).name)  # lm-eval's name of a function's module is its path
     return sorted([name, hashlib.sha256(path.read_bytes()).hexdigest()] for path, name in found.items())
@@ -106,18 +106,40 @@ def _file(name: str) -> Path | None:
     return None if _is_library(path) or not path.is_file() else path
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """Yield the names of the modules that a Python file imports by their whole names, wherever it does."""
+def _imported(path: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Yield the names of the modules that a Python file imports, wherever it does, and the folders they may lie in."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # no Python, or none of this version
         return
+    anywhere = [path.parent, *map(Path, sys.path)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from ((alias.name, anywhere) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            folders = [path.parents[min(node.level, len(path.parents)) - 1]] if node.level else anywhere
+            start = f"{node.module}." if node.module else ""
+            if node.module:
+                yield node.module, folders
+            yield from ((f"{start}{alias.name}", folders) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield node.args[0].value, anywhere
+
+
+def _lying_in(folders: list[Path], name: str) -> list[Path]:
+    """Return the files of a module and of the packages that it is in, in the first folder that has it."""
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return []
+    for folder in folders:
+        place = folder.joinpath(*parts)
+        files = [place.with_name(f"{place.name}.py"), place / "__init__.py"]
+        inside = [parent / "__init__.py" for parent in list(place.parents)[: len(parts) - 1]]
+        if any(file.is_file() for file in files):
+            return [file for file in (*files, *inside) if file.is_file() and not _is_library(file)]
+    return []
 
 
 def _is_library(path: Path) -> bool:
@@ -136,7 +158,7 @@ def _lies_in_library(folder: Path) -> bool:
 def _libraries() -> list[Path]:
     """Return where Python, its libraries, and evalkit's own wherever they are installed from, lie."""
     places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    places += [*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parent)]
+    places += [*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parent.parent)]
     specs = [importlib.util.find_spec(name) for name in _OURS]
     places += [place for spec in specs if spec is not None for place in spec.submodule_search_locations or ()]
     return [Path(place).resolve() for place in places]
