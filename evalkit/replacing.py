@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from evalkit.errors import ConfigError
+from evalkit.paths import configs_dir
 
 HEAD_BYTES = 1 << 16
 # A run's own files (`evalkit.store`, `evalkit.results`), which no report replaces, whatever it looks like.
@@ -52,7 +55,26 @@ def _is_text(path: Path) -> bool:
     """Whether it may be Markdown: CI systems hand out a file for it, which may have anything in it already."""
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
-    return b"\0" not in head and not head.lstrip().startswith((b"{", b"[", b"<?", b"<!", b"%PDF", b"\x89PNG"))
+    is_called_so = path.suffix.lower() in ("", ".md", ".markdown", ".txt")
+    return is_called_so and b"\0" not in head and not head.lstrip().startswith((b"{", b"[", b"<?", b"<!", b"%PDF"))
+
+
+def _is_table(path: Path) -> bool:
+    """Whether it is a table as `evalkit results export` writes one: its first columns, its tables, and no others."""
+    with path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+        stream.seek(max(0, path.stat().st_size - HEAD_BYTES))
+        tail = stream.read()
+    if head.startswith(b"SQLite format 3\0"):
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        except sqlite3.Error:
+            return False
+        return bool(names) and names <= {"samples", "metrics", "runs"}
+    if head.startswith(b"PAR1"):  # what the columns are stands at its end
+        return b'"name": "run"' in tail and b'"name": "model"' in tail
+    return head.startswith((b"run,model,task,", b"run,folder,model,"))
 
 
 # What a file that may be replaced is -> whether a file is one. YAML of baselines is compared as a whole, see --force.
@@ -60,7 +82,7 @@ KINDS: Mapping[str, Callable[[Path], bool]] = {
     "results of a check": _is_results,
     "an HTML page": _begins(b"<!doctype html"),
     "a picture": _begins(b"\x89PNG", b"%PDF", b"<?xml", b"<svg"),
-    "an exported table": _begins(b"PAR1", b"SQLite format 3\0", b"run,"),
+    "an exported table": _is_table,
     "a JUnit report": _holds(b"<testsuite"),
     "a gate's JSON": _holds(b'"alpha"', b'"parts"'),
     "Markdown": _is_text,
@@ -85,8 +107,11 @@ def refuse_to_replace(option: str, output: Path, reads: Iterable[Path], kind: st
             raise ConfigError(
                 f"{option} {output}: this command reads that file, which would be replaced; name another file"
             )
-        if output.name in RUN_FILES and is_same(path, output.parent) and _is_run(path):
-            raise ConfigError(f"{option} {output}: that is a file of the run itself; name another file")
+    there = Path(os.path.realpath(output))
+    if there.name in RUN_FILES and _is_run(there.parent):
+        raise ConfigError(f"{option} {output}: that is a run's own file; name another")
+    if kind != "a baseline" and there.is_relative_to(configs_dir().resolve()):
+        raise ConfigError(f"{option} {output}: lies among evalkit's own configuration; name another file")
     try:
         is_other = output.is_file() and output.stat().st_size > 0 and not KINDS[kind](output)
     except OSError:

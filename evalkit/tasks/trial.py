@@ -6,6 +6,9 @@ That is also what two runs are compared by: what a task makes, whatever it reads
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -35,6 +38,9 @@ _TRIED = 4
 
 _TARGETS = 3
 """Texts of a document's target that are tried as answers."""
+
+_STEPS = (1 / 8, 1e-3, 1.0, 30.0)
+"""By how much, in nats, each made-up log-probability is below its neighbour's."""
 
 _AGAIN = 3
 """How often their functions are called again, to see whether they give the same."""
@@ -110,17 +116,22 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> t
 
 
 def _made_up(requests: Sequence[Request], *, every: bool) -> list[list[Answer]]:
-    """Return answers to a document's requests: of each, or of a few, that it is the likeliest; greedy or not."""
+    """Return answers to a document's requests: of each, or of a few, that it is the likeliest; greedy or not.
+
+    By a little, by much, and by less than anything: a person's function may subtract from log-probabilities, or ask how
+    far the likeliest is ahead.
+    """
     if not any(isinstance(request, ScoreRequest) for request in requests):
         return [["" for _ in requests]]
     last = len(requests) - 1
-    likeliest = [(best, False) for best in (range(len(requests)) if every else sorted({0, len(requests) // 2, last}))]
+    places = range(len(requests)) if every else sorted({0, len(requests) // 2, last})
+    likeliest = [(best, False, step) for step in (_STEPS if every else _STEPS[:1]) for best in places]
     return [
         [
-            (-1.0 - abs(place - best) / 8, greedy and place == best) if isinstance(request, ScoreRequest) else ""
+            (-1.0 - abs(place - best) * step, greedy and place == best) if isinstance(request, ScoreRequest) else ""
             for place, request in enumerate(requests)
         ]
-        for best, greedy in [*likeliest, *([(last, True)] if every else [])]
+        for best, greedy, step in [*likeliest, *((best, True, _STEPS[0]) for best in places if every)]
     ]
 
 
@@ -189,4 +200,6 @@ def _canonical(value: Any) -> str:
         return "(" + ",".join(sorted(map(_canonical, value))) + ")"
     if isinstance(value, str):
         return repr(str(value))
-    return repr(value) if value is None or isinstance(value, int | float | bytes) else type(value).__qualname__
+    if value is None or isinstance(value, int | float | bytes | Decimal | Fraction | date | time | timedelta):
+        return repr(value)
+    return type(value).__qualname__

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from click.testing import CliRunner
 from evalkit.cli.commands import main
 from evalkit.cli.written import Writing, Written
 from evalkit.errors import ConfigError
+from evalkit.paths import configs_dir
 from evalkit.replacing import KINDS, refuse_to_replace
 
 pytestmark = pytest.mark.torch_free
@@ -122,14 +125,45 @@ def test_two_options_do_not_name_one_file(tmp_path: Path) -> None:
 def test_a_runs_own_files_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     line = refusal("gate", tmp_path, "--baseline", "none", "--markdown", tmp_path / "report.md")
-    assert "a file of the run itself" in line
+    assert "a run's own file" in line
+    other = tmp_path / "elsewhere"  # not read by the command, and called otherwise
+    (other / "run").mkdir(parents=True)
+    (other / "run/run.json").write_text("{}")
+    (other / "run/report.md").write_text("# Mine")
+    (other / "notes.md").symlink_to(other / "run/report.md")
+    line = refusal("gate", tmp_path, "--baseline", "none", "--markdown", other / "notes.md")
+    assert "a run's own file" in line
+
+
+def test_what_is_read_by_name_is_not_replaced(tmp_path: Path) -> None:
+    own = next((configs_dir() / "baselines").glob("*.yaml"))
+    line = refusal("gate", tmp_path, "--baseline", own.stem, "--markdown", own)
+    assert "lies among evalkit's own configuration" in line
+
+
+def test_a_table_of_somebody_else_is_no_exported_one(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE runs (a)")
+        connection.execute("CREATE TABLE experiments (a)")
+        connection.commit()
+    (tmp_path / "mine.csv").write_text("run,loss\n1,2\n")
+    (tmp_path / "mine.parquet").write_bytes(b"PAR1 of somebody else PAR1")
+    (tmp_path / "train.py").write_text("x = 1\n")
+    for name, kind in (("mlflow.db", "an exported table"), ("mine.csv", "an exported table")):
+        with pytest.raises(ConfigError, match="is not an exported table"):
+            refuse_to_replace("--output", tmp_path / name, [], kind)
+    with pytest.raises(ConfigError, match="is not an exported table"):
+        refuse_to_replace("--output", tmp_path / "mine.parquet", [], "an exported table")
+    with pytest.raises(ConfigError, match="is not Markdown"):
+        refuse_to_replace("--markdown", tmp_path / "train.py", [], "Markdown")
 
 
 EARLIER = {
     "results of a check": b'{"task_id": "a", "completion": "", "result": "passed", "passed": true}\n',
     "an HTML page": b"<!DOCTYPE html>\n<html>",
     "a picture": b"\x89PNG\r\n",
-    "an exported table": b"run,model\n",
+    "an exported table": b"run,model,task,metric\n",
     "a JUnit report": b'<?xml version="1.0"?>\n<testsuites name="evalkit gate">',
     "a gate's JSON": b'{\n "verdict": "pass",\n "candidate": "a",\n "alpha": 0.05,\n "parts": []}',
     "Markdown": b"earlier lines of this step's summary\n",
