@@ -113,7 +113,7 @@ def test_an_option_is_one_line(tmp_path: Path, started: Callable[[Path], Evalkit
     evalkit.end()
     (line,) = re.findall(r"```py\n(    swap_space: .*\n)```", RECIPES)
     inserted(
-        root / "evalkit" / "config.py",
+        root / "evalkit" / "config" / "run_config.py",
         "    add_bos: Annotated[",
         line.replace("since=N", f"since={SCHEMA_MINOR + 1}").replace("gate=True", "gate=True, moves_scores=True"),
     )
