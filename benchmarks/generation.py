@@ -283,10 +283,10 @@ def counted(layer: Any) -> Iterator[collections.Counter[int]]:
     """Count the passes of a linear layer by how many tokens they are of."""
     found: collections.Counter[int] = collections.Counter()
 
-    def count(_module: Any, args: Any) -> None:
-        found[args[0].numel() // args[0].shape[-1]] += 1
+    def count(_module: Any, _args: Any, made: Any) -> None:
+        found[made.numel() // made.shape[-1]] += 1
 
-    hook = layer.register_forward_pre_hook(count)
+    hook = layer.register_forward_hook(count)
     try:
         yield found
     finally:
