@@ -100,13 +100,68 @@ def variables(prompt: Iterable[ast.stmt]) -> list[tuple[str, bool]]:
 
 
 def changed_variables(found: Iterable[tuple[str, bool]], program: str) -> list[str]:
-    """Which of :func:`variables` a program may change: it says ``global``, or uses the name of what can be changed."""
-    return [
-        name
-        for name, can_change in found
-        if re.search(rf"^ *global\b.*\b{re.escape(name)}\b", program, re.M)
-        or (can_change and len(re.findall(rf"\b{re.escape(name)}\b", program)) > 1)
+    """Which of :func:`variables` a program may change: it says ``global``, puts something into it, calls a method of
+    it, hands it on, or asks for ``globals()``. Reading it changes nothing."""
+    found = list(found)
+    if not found:
+        return []
+    try:
+        tree = ast.parse(program)
+    except (SyntaxError, ValueError):
+        return []
+    said: set[str] = set()
+    touched: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            said.update(node.names)
+        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            touched.add(_base(node))
+        elif isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Attribute):
+                touched.add(_base(node.func))
+            elif isinstance(node.func, ast.Name) and node.func.id in ("globals", "vars", "setattr", "exec", "eval"):
+                said.update(name for name, _ in found)
+            if not (isinstance(node.func, ast.Name) and node.func.id in _ONLY_READING):
+                touched.update(each.id for each in node.args if isinstance(each, ast.Name))
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and isinstance(node.value, ast.Name):
+            touched.add(node.value.id)  # by another name
+    return [name for name, can_change in found if name in said or (can_change and name in touched)]
+
+
+_ONLY_READING = frozenset(
+    [
+        "abs",
+        "all",
+        "any",
+        "dict",
+        "enumerate",
+        "float",
+        "frozenset",
+        "int",
+        "isinstance",
+        "len",
+        "list",
+        "max",
+        "min",
+        "print",
+        "range",
+        "repr",
+        "reversed",
+        "set",
+        "sorted",
+        "str",
+        "sum",
+        "tuple",
+        "zip",
     ]
+)
+
+
+def _base(node: ast.expr) -> str:
+    """The name that subscripts and attributes are taken of; "" where there is none."""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def defined_anew(names: frozenset[str], completion: str) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from evalkit.sandbox import Checker, Problem
-from evalkit.sandbox.entry import defined_anew, entry_of, goes_on
+from evalkit.sandbox.entry import changed_variables, defined_anew, entry_of, goes_on, variables
 from tests.support.sandbox.entries import entries
 from tests.support.sandbox.one_process import truths
 
@@ -90,3 +92,25 @@ def test_only_definitions_at_the_top_level_count_as_new() -> None:
     text = "    x = 1\ny == 2\nz = 3\nasync  def a(): pass\nclass B: pass\ndef cc(): pass\nd: int = 3\n"
     names = frozenset(("x", "y", "z", "a", "B", "c", "d"))
     assert defined_anew(names, text) == ["B", "a", "d", "z"]
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        ("return TABLE[x] + len(TABLE)", []),
+        ("# global TABLE\n    s = '''\n    global TABLE\n    '''\n    return TABLE.x", []),
+        ("TABLE[x] = 1", ["TABLE"]),
+        ("TABLE[x][0] += 1", ["TABLE"]),
+        ("del TABLE[x]", ["TABLE"]),
+        ("TABLE.append(x)", ["TABLE"]),
+        ("t = TABLE\n    t.append(x)", ["TABLE"]),
+        ("heappush(TABLE, x)", ["TABLE"]),
+        ("global COUNT\n    COUNT += 1", ["COUNT"]),
+        ("COUNT = 2\n    return COUNT", []),
+        ("globals()['COUNT'] = 1", ["TABLE", "COUNT"]),
+    ],
+)
+def test_a_program_that_only_reads_a_prompts_variable_does_not_change_it(body: str, changed: list[str]) -> None:
+    prompt = "TABLE = [1]\nCOUNT = 0\n\ndef f(x):\n"
+    found = variables(ast.parse(f"{prompt}    pass\n").body)
+    assert changed_variables(found, f"{prompt}    {body}\n") == changed
