@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 
-from evalkit.sandbox.definitions import parsed
-from evalkit.sandbox.fences import blocks
+from evalkit.sandbox.first_code import CODE, OVER, head_of, prose_before
 
 _WORD = (
     r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|思考"
@@ -103,7 +100,7 @@ _IN_WORDS = [
     )
 ]
 # Gemma's channel without its tokens; its thought may be empty: code follows, or one line that announces it.
-_CODE_AT_ONCE = r"\s*(?:```|~~~|(?:async )?def \w+ ?\(|class \w+[(:]|from [\w.]+ import|import \w|@\w|[ \t]+return\b)"
+CODE_AT_ONCE = r"\s*(?:```|~~~|(?:async )?def \w+ ?\(|class \w+[(:]|from [\w.]+ import|import \w|@\w|[ \t]+return\b)"
 _THINKS = (
     r"think|thought|reason|plan|breakdown|step|process|approach|chain|consider|partial|draft|attempt|first|initial"
     r"|possible|potential|sketch|outline|idea|maybe|monologue|simulation|let me|how\b"
@@ -111,9 +108,9 @@ _THINKS = (
 _ANNOUNCED = (
     r"\s*(?:(?:Sure|Certainly|Of course|Absolutely|Okay)[,.!]? *)?"
     rf"(?:[Hh]ere(?:['’]s| is| are)|[Bb]elow is|[Tt]his is) (?![^\n]*(?i:{_THINKS}))[^\n]{{0,80}}"
-    rf"\b(?:code|solution|implementation|function|program|completion|answer)\b[^\n]{{0,80}}:[ \t]*\n{_CODE_AT_ONCE}"
+    rf"\b(?:code|solution|implementation|function|program|completion|answer)\b[^\n]{{0,80}}:[ \t]*\n{CODE_AT_ONCE}"
 )
-_GEMMA = re.compile(rf"(?:model\s+|assistant\s+)?thought[ \t]*\n(?!{_CODE_AT_ONCE}|{_ANNOUNCED})")
+_GEMMA = re.compile(rf"(?:model\s+|assistant\s+)?thought[ \t]*\n(?!{CODE_AT_ONCE}|{_ANNOUNCED})")
 _LATE_CHANNEL = re.compile(r"^[ \t>]*(?:assistant)?(?P<name>analysis|commentary)(?=[A-Z]|[ \t]*$)", re.MULTILINE)
 # What an answer begins with, behind a thought whose opening the chat template wrote, or the tokenizer left out.
 _ANSWER = re.compile(
@@ -128,23 +125,6 @@ _BARE_HEAD = re.compile(rf"[\s>{UNSEEN}]*")
 _ASIDE_BEHIND = re.compile(
     rf"<\|end\|>\s*<\|start\|>assistant\s*{_ASIDE}|(?<!\w)assistant(?:analysis|commentary)(?![ \t]*[=).,\]])"
 )
-# Before it the answer was over: what follows is another's turn, or another answer.
-_OVER = re.compile(
-    r"<\|(?:return|flush|eot|eot_id|endoftext|content_model_end_sampling|im_end)\|>|</s>|<(?:end_of_turn|eos)>"
-    r"|<[|｜](?:start|begin|im_start|start_header_id)?[|｜>]*\s*(?:user|human|system|developer)\b",
-    re.IGNORECASE,
-)
-# A block of a thought, or that begins with a tag, is no code yet.
-_CODE = re.compile(
-    r"^[ \t>]*(?:(?:```|~~~)(?![ \t]*(?:<|thinking|think|thoughts?|reasoning)[^\n]*$)(?![^\n]*\n[ \t>]*<)|\[PYTHON\]"
-    r"|(?:async )?def \w+[ \t]*\(|class \w+[ \t]*[:(]|return\b)",
-    re.MULTILINE,
-)
-_LONGEST_EXAMPLE = 10_000
-_ACTS = re.compile(r"=|\b(?:def|class|return|yield|lambda|for|while|if|with|try|match|del|global)\b")
-_DEF = re.compile(r"(?:async )?def \w+[ \t]*\([^\n]*\)[^\n]*:[^\n]*\n", re.MULTILINE)
-_MARGIN = re.compile(r"^[^\s#]", re.MULTILINE)
-
 _SIGN = rf"(?:(?::::)|(?!#{{1,6}}[ ])(?<![\w*_`])[^\w\s.,:;?!'\"`*_()=>+\-{UNSEEN}][^\w\s]{{0,3}}) ?"
 _OF_THINKING = (
     r"(?:think(?:ing)?|thoughts?|reasoning|scratch_?pad|cot|chain[ _]of[ _]thought|reflection"
@@ -238,14 +218,14 @@ def without_thought(text: str) -> str | Unclear:
             return Unclear(_shown(text[opening.start : opening.end]), opening.is_mark)
         text, found = text[end:], True
     answer = next((one for one in _ANSWER.finditer(text) if not _is_quoted(text, one)), None)
-    if answer is not None and not _OVER.search(text, 0, answer.start()):
+    if answer is not None and not OVER.search(text, 0, answer.start()):
         if not found and (late := _late(text, answer)) is not None:
             text = text[:late]
-        elif not (found and _CODE.search(text, 0, answer.start())):
+        elif not (found and CODE.search(text, 0, answer.start())):
             text = text[answer.end() :]
             words = None
     elif answer is None and not found and (aside := _ASIDE_BEHIND.search(text)) is not None:
-        return text if _OVER.search(text, 0, aside.start()) else Unclear(_shown(aside[0]), is_thought=True)
+        return text if OVER.search(text, 0, aside.start()) else Unclear(_shown(aside[0]), is_thought=True)
     rest = _behind_lone_closing(text, names)
     if words is not None and rest == text:
         return Unclear(_shown(text[words.start : words.end]), is_thought=False)
@@ -276,12 +256,12 @@ def _end(text: str, opening: _Opening) -> int | None:
     stop = len(text) if other is None else other.start
     answers = (one.span() for one in _ANSWER.finditer(text, opening.end, stop) if not _is_quoted(text, one))
     start, end = next(answers, (stop, None if other is None else other.end))
-    return None if end is None or _OVER.search(text, opening.end, start) else end
+    return None if end is None or OVER.search(text, opening.end, start) else end
 
 
 def _late(text: str, answer: re.Match[str]) -> int | None:
     """Return where a thought begins, behind code, that the mark of an answer closes: the answer was before it."""
-    head = _head(text)
+    head = head_of(text)
     begins = [
         one.start()
         for opening, closing in _PAIRS
@@ -302,7 +282,7 @@ def unknown_mark(text: str) -> Unclear | None:
         text: of one turn, without known thoughts.
     """
     text = unicodedata.normalize("NFKC", re.sub(rf"[{UNSEEN}]", "", text))
-    before = _prose(text)
+    before = prose_before(text)
     channels = islice(_LATE_CHANNEL.finditer(before), _MOST)
     late = (one for one in channels if not _is_statement(text, one.start("name")))
     if (signs := _IN_SIGNS.search(before) or next(late, None)) is not None:
@@ -312,79 +292,13 @@ def unknown_mark(text: str) -> Unclear | None:
         if re.fullmatch(rf"{_HTML}|{_OF_ANSWERS}", name) or _is_spoken_of(text, tag, is_usual=False):
             continue
         closing = re.compile(rf"</{re.escape(name)}\s*>", re.IGNORECASE).search(text, tag.end())
-        if closing is None or (_CODE.search(text, tag.end(), closing.start()) and _CODE.search(text, closing.end())):
+        if closing is None or (CODE.search(text, tag.end(), closing.start()) and CODE.search(text, closing.end())):
             return Unclear(_shown(text[tag.start("name") - 1 : tag.end()]), is_thought=False)
     return None
 
 
 def _shown(mark: str) -> str:
     return re.sub(rf"[\s{UNSEEN}]+", " ", mark).strip()[:40]
-
-
-def _head(text: str) -> int:
-    """Return where the first code begins that may be an answer, no example, command or stub; or the turn is over."""
-    return len(_prose(text))
-
-
-@lru_cache(maxsize=8)
-def _prose(text: str) -> str:
-    """Return what stands before that; blanks for the characters of blocks and stubs that are no such code."""
-    over = _OVER.search(text)
-    stop = len(text) if over is None else over.start()
-    every = {block.begin: block for block in blocks(text)} if _CODE.search(text) else {}
-    found, at = "", 0
-    for _ in range(_MOST):
-        code = _CODE.search(text, at, stop)
-        if code is None:
-            return found + text[at:stop]
-        block = every.get(code.start())
-        if block is not None and block.is_closed:
-            behind = None if _is_attempt(block.code(text)) else block.after
-        else:
-            behind = _behind_stub(text, code.start())
-        found += text[at : code.start()]
-        if behind is None:
-            return found
-        at = min(behind, stop)
-        found += re.sub(r"[^\n]", " ", text[code.start() : at])
-    return found
-
-
-def _is_attempt(code: str) -> bool:
-    """Return whether code may be an attempt at a function: anything but statements and stubs; text without keywords."""
-    if len(code) > _LONGEST_EXAMPLE:
-        return True
-    if _ACTS.search(code) is None:
-        return False
-    code = textwrap.dedent(code).rstrip()
-    tree = parsed(code) or parsed(f"{code} pass") or parsed(f"{code}\n    pass")
-    if tree is None:
-        return re.search(r"\b(?:def|class|return|yield|lambda)\b", code) is not None
-    return any(map(_does, tree.body))
-
-
-def _does(statement: ast.stmt) -> bool:
-    """Return whether a statement defines something that is no stub, or is no example."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        return not all(map(_is_nothing, statement.body))
-    if isinstance(statement, ast.Assign | ast.AnnAssign):
-        return any(isinstance(one, ast.Lambda) for one in ast.walk(statement))
-    return not isinstance(statement, ast.Expr | ast.Import | ast.ImportFrom | ast.Assert | ast.Pass)
-
-
-def _is_nothing(statement: ast.stmt) -> bool:
-    is_value = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    return is_value or isinstance(statement, ast.Pass | ast.Raise)
-
-
-def _behind_stub(text: str, at: int) -> int | None:
-    """Return where a text goes on behind the stub of a function that stands at a place at the margin, if one does."""
-    stub = _DEF.match(text, at)
-    if stub is None:
-        return None
-    end = _MARGIN.search(text, stub.end())
-    stop = len(text) if end is None else end.start()
-    return None if _is_attempt(text[stub.start() : stop]) else stop
 
 
 def _is_quoted(text: str, mark: re.Match[str]) -> bool:
@@ -423,8 +337,8 @@ def _behind_lone_closing(text: str, names: set[str]) -> str:
         if not mark.closes:
             opened.add(mark.name)
         elif mark.name not in opened:
-            is_stray = mark.name in names and _CODE.search(text, 0, mark.start)
-            return text if is_stray or _OVER.search(text, 0, mark.start) else text[mark.end :]
+            is_stray = mark.name in names and CODE.search(text, 0, mark.start)
+            return text if is_stray or OVER.search(text, 0, mark.start) else text[mark.end :]
     return text
 
 
@@ -451,7 +365,7 @@ def _opening(text: str) -> _Opening | None:
         return _Opening(pair.start(), pair.end(), closing, is_mark=False)
     if (gemma := _GEMMA.match(text, begin)) is not None:
         return _Opening(gemma.start(), gemma.end(), _PLAIN, is_mark=False)
-    before = _prose(text)
+    before = prose_before(text)
     every = []
     for pattern, closing in _PAIRS:
         pairs = (one for one in islice(pattern.finditer(before), _MOST) if not _is_quoted(text, one))

@@ -118,8 +118,8 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> t
 def _made_up(requests: Sequence[Request], *, every: bool) -> list[list[Answer]]:
     """Return answers to a document's requests: of each, or of a few, that it is the likeliest; greedy or not.
 
-    By a little, by much, and by less than anything: a person's function may subtract from log-probabilities, or ask how
-    far the likeliest is ahead.
+    It is ahead by a little or by much: a person's function may subtract from log-probabilities, or ask how far the
+    likeliest is ahead.
     """
     if not any(isinstance(request, ScoreRequest) for request in requests):
         return [["" for _ in requests]]
