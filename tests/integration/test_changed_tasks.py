@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from tests.support.own_suites import add_suite, copied
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
@@ -178,13 +178,7 @@ for task in sys.argv[3:]:
 
 def prepared(root: Path) -> Path:
     """A copy of evalkit that has a suite of these tasks."""
-    for name in ("evalkit", "configs"):
-        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    layouts = root / "evalkit/data/layouts.py"
-    text = layouts.read_text(encoding="utf-8")
-    head = re.search(r"^LAYOUTS: .*= \{\n", text, re.MULTILINE)
-    assert head is not None
-    layouts.write_text(text.replace(head[0], f'{head[0]}    "any": lambda doc: [dict(doc)],\n'), encoding="utf-8")
+    copied(root)
     (root / "told.py").write_text(RUN, encoding="utf-8")
     (root / "data").mkdir()
     suite, manifest = {}, {}
@@ -211,11 +205,7 @@ def prepared(root: Path) -> Path:
         suite[name] = {"version": 1, "metrics": [metric], "headline": metric, "documents": len(form.documents)}
         manifest[name] = {"suite": "own", "layout": form.layout, "file": f"{name}.jsonl", "split": "test",
                           "rows": len(form.documents), "sha256": "0" * 64, "hub": None, "openmind": None}  # fmt: skip
-    facts = {"suite": "own", "title": "Own", "order": 9, "protocol": "own", "in_total": False, "default": False,
-             "average": "mean", "tasks": suite}  # fmt: skip
-    (root / "configs/suites/own.yaml").write_text(yaml.safe_dump(facts), encoding="utf-8")
-    with (root / "configs/datasets.yaml").open("a", encoding="utf-8") as file:
-        file.write("\n" + yaml.safe_dump(manifest))
+    add_suite(root / "configs", suite, manifest)
     return root
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.own_suites import add_suite, copied
+
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -130,13 +132,7 @@ json.dump(told, open("told.json", "w"))
 
 def prepared(root: Path) -> Path:
     """A copy of evalkit that has a suite of lm-eval's tasks, with two documents each."""
-    for name in ("evalkit", "configs"):
-        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    layouts = root / "evalkit/data/layouts.py"
-    text = layouts.read_text(encoding="utf-8")
-    head = re.search(r"^LAYOUTS: .*= \{\n", text, re.MULTILINE)
-    assert head is not None
-    layouts.write_text(text.replace(head[0], f'{head[0]}    "any": lambda doc: [dict(doc)],\n'), encoding="utf-8")
+    copied(root)
     (code,) = re.findall(
         r"```python\n(.*?)```", (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL
     )
@@ -175,11 +171,7 @@ def prepared(root: Path) -> Path:
                           "sha256": "0" * 64, "hub": None, "openmind": None}  # fmt: skip
         (root / "data").mkdir(exist_ok=True)
         (root / "data" / f"{name}.jsonl").write_text((json.dumps(document) + "\n") * 2, encoding="utf-8")
-    facts = {"suite": "own", "title": "Own", "order": 9, "protocol": "own", "in_total": False, "default": False,
-             "average": "mean", "tasks": suite}  # fmt: skip
-    (root / "configs/suites/own.yaml").write_text(yaml.safe_dump(facts), encoding="utf-8")
-    with (root / "configs/datasets.yaml").open("a", encoding="utf-8") as file:
-        file.write("\n" + yaml.safe_dump(manifest))
+    add_suite(root / "configs", suite, manifest)
     return root
 
 

@@ -37,6 +37,7 @@ from evalkit.tasks.forms import without_numpy
 from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from evalkit.tasks.lm_eval_tasks import Tasks
 from tests.support.files import change_document
+from tests.support.own_suites import add_suite
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 WORDS = ["heart", "liver", "skin"]
@@ -223,11 +224,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         of_ours[name] = {"version": 1, "metrics": metrics, "headline": metrics[0], "documents": 12}
         entries[name] = {"suite": "own", "layout": "any", "file": file.name, "split": "test", "rows": 12,
                          "sha256": "0" * 64, "hub": None, "openmind": None}  # fmt: skip
-    facts = {"suite": "own", "title": "Own", "order": 9, "protocol": "own", "in_total": False, "default": False,
-             "average": "mean", "tasks": of_ours}  # fmt: skip
-    (configs / "suites/own.yaml").write_text(yaml.safe_dump(facts), encoding="utf-8")
-    with (configs / "datasets.yaml").open("a", encoding="utf-8") as file:
-        file.write("\n" + yaml.safe_dump(entries))
+    add_suite(configs, of_ours, entries)
     return tmp_path
 
 
