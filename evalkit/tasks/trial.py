@@ -125,13 +125,16 @@ def _made_up(requests: Sequence[Request], *, every: bool) -> list[list[Answer]]:
         return [["" for _ in requests]]
     last = len(requests) - 1
     places = range(len(requests)) if every else sorted({0, len(requests) // 2, last})
-    likeliest = [(best, False, step) for step in (_STEPS if every else _STEPS[:1]) for best in places]
+    likeliest = [(best, False, _STEPS[0]) for best in places]
+    if every:
+        likeliest += [(best, False, step) for step in _STEPS[1:] for best in sorted({0, last})]
+        likeliest += [(best, True, _STEPS[0]) for best in places]
     return [
         [
             (-1.0 - abs(place - best) * step, greedy and place == best) if isinstance(request, ScoreRequest) else ""
             for place, request in enumerate(requests)
         ]
-        for best, greedy, step in [*likeliest, *((best, True, _STEPS[0]) for best in places if every)]
+        for best, greedy, step in likeliest
     ]
 
 
